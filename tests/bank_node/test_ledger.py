@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from oracles.run_model import changes_of, isolated
 
 from bank_node.state import ledger as ledger_module
+from bank_node.state import ledger_file
 from bank_node.state.ledger import Account, Ledger, Member, Reveal
 from fraudfed.errors import CohortError, StateError
 from fraudfed.wire.messages import MemberKeys
@@ -328,7 +329,7 @@ def test_what_cannot_be_written_may_not_be_revealed(
         raise StateError("no space left")
 
     with monkeypatch.context() as patched:
-        patched.setattr(ledger_module, "append_whole", full)
+        patched.setattr(ledger_file, "append_whole", full)
         with pytest.raises(StateError, match="no space"):
             ledger.note((K1,), reveal("abcd"), set_changes=0)
     ledger.note((K1,), reveal("abc"), set_changes=0)

@@ -3,7 +3,7 @@
  * For x86-64 processors since about 2015 (Intel Broadwell, AMD Zen) that have no AVX-512 IFMA. The
  * arithmetic and its proofs are in _adx_pairs.h, exponentiations here. Same arguments and results as
  * the functions of these names in _ifma.c, with words of 64 bits for limbs of 52. The Python face,
- * adx.py, checks values; here only lengths are checked.
+ * compiled.py, checks values; here only lengths are checked.
  */
 #define PY_SSIZE_T_CLEAN
 #define _DEFAULT_SOURCE

@@ -2,7 +2,8 @@
  *
  * _ifma_pairs.h has the arithmetic and its proofs, _ifma_powers.h the exponentiations, _ifma_key.h
  * encryption and decryption, _ifma_products.h products of ciphertexts; here is what Python calls. The
- * Python faces, ifma.py, ifma_key.py and ifma_products.py, check values; here only lengths are checked.
+ * Python faces, compiled.py, ifma_key.py and ifma_products.py, check values; here only lengths are
+ * checked.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>

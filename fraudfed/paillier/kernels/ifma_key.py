@@ -12,16 +12,8 @@ import gmpy2
 from gmpy2 import mpz
 
 from fraudfed.paillier.halves import Half
-from fraudfed.paillier.kernels.ifma import (
-    LANES,
-    LIMB_BITS,
-    WINDOW_BITS,
-    IfmaFixedBase,
-    limbs_of,
-    minus_inverse,
-    native_module,
-    words_of,
-)
+from fraudfed.paillier.kernels.compiled import WINDOW_BITS, CompiledFixedBase, words_of
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.kernels.slices import over_threads
 
 _SIZES = (20, 30)
@@ -36,7 +28,7 @@ class IfmaKey:
     _limbs: int
     _words: bytes
     _sides: tuple[Half, Half]
-    _tables: tuple[IfmaFixedBase, IfmaFixedBase]
+    _tables: tuple[CompiledFixedBase, CompiledFixedBase]
     _exponents: tuple[bytes, bytes]
     _half_bytes: int
 
@@ -54,36 +46,40 @@ class IfmaKey:
         ----------
         sides : pair of Half
         tables : sequence
-            Powers of hs modulo P^2 and Q^2: a pair of ``IfmaFixedBase``, or there is no key.
+            Powers of hs modulo P^2 and Q^2: a pair of tables of ``IFMA``, or there is no key.
         """
-        own = tuple(table for table in tables if isinstance(table, IfmaFixedBase))
+        own = tuple(
+            table
+            for table in tables
+            if isinstance(table, CompiledFixedBase) and table.square.arithmetic is IFMA
+        )
         if len(own) != 2:
             return None
         first, second = (side.prime for side in sides)
         bits = first.bit_length()
-        limbs = next((n for n in _SIZES if n * LIMB_BITS >= bits + _SPARE_BITS), None)
+        limbs = next((n for n in _SIZES if n * IFMA.limb_bits >= bits + _SPARE_BITS), None)
         if limbs is None or second.bit_length() != bits:
             return None
         if any(table.square.limbs != limbs for table in own):
             return None
-        radix = mpz(1) << (LIMB_BITS * limbs)
+        radix = mpz(1) << (IFMA.limb_bits * limbs)
         modulus = first * second
-        long = mpz(1) << (2 * LIMB_BITS * limbs)
+        long = mpz(1) << (2 * IFMA.limb_bits * limbs)
         numbers = [
-            *limbs_of(modulus, 2 * limbs),
-            *limbs_of(long * long % modulus, 2 * limbs),
-            minus_inverse(modulus),
+            *IFMA.limbs_of(modulus, 2 * limbs),
+            *IFMA.limbs_of(long * long % modulus, 2 * limbs),
+            IFMA.minus_inverse(modulus),
         ]
         for value, prime in (
             (gmpy2.invert(first, second), second),
             (gmpy2.invert(second, first), first),
             *((side.scale, side.prime) for side in sides),
         ):
-            numbers += limbs_of(value * radix % prime, limbs)
+            numbers += IFMA.limbs_of(value * radix % prime, limbs)
         for prime in (first, second):
             for chunk in range(4):
                 high, low = divmod(gmpy2.powmod(radix, chunk + 2, prime * prime), prime)
-                numbers += limbs_of(low, limbs) + limbs_of(high, limbs)
+                numbers += IFMA.limbs_of(low, limbs) + IFMA.limbs_of(high, limbs)
         words = b"".join((*(table.square.words for table in own), words_of(numbers)))
         return cls(
             limbs,
@@ -91,12 +87,12 @@ class IfmaKey:
             sides,
             own,
             (_bytes_of(sides[0].exponent), _bytes_of(sides[1].exponent)),
-            (2 * LIMB_BITS * limbs + 7) // 8,
+            (2 * IFMA.limb_bits * limbs + 7) // 8,
         )
 
     def noise(self, exponents: Sequence[int], *, threads: int = 1) -> list[bytes]:
         """Return ``hs^r mod N^2`` for each r, as two digits to the base N, for ``hide`` only."""
-        return over_threads(self._noise, exponents, threads=threads, unit=LANES)
+        return over_threads(self._noise, exponents, threads=threads, unit=IFMA.lanes)
 
     def _noise(self, exponents: Sequence[int]) -> list[bytes]:
         rows = self._tables[0].rows
@@ -106,7 +102,7 @@ class IfmaKey:
             )
             for side in self._sides
         ]
-        data = native_module().noise(
+        data = IFMA.module().noise(
             self._limbs,
             self._words,
             *(table.table for table in self._tables),
@@ -134,11 +130,11 @@ class IfmaKey:
         def work(items: Sequence[tuple[int, bytes]]) -> list[bytes]:
             packed = b"".join([m.to_bytes(self._half_bytes, "little") for m, _ in items])
             values = b"".join([value for _, value in items])
-            hidden: bytes = native_module().hide(self._limbs, self._words, values, packed, width)
+            hidden: bytes = IFMA.module().hide(self._limbs, self._words, values, packed, width)
             return [hidden]
 
         items = list(zip(plaintexts, noise, strict=True))
-        parts: list[bytes] = over_threads(work, items, threads=threads, unit=LANES)
+        parts: list[bytes] = over_threads(work, items, threads=threads, unit=IFMA.lanes)
         return b"".join(parts)
 
     def open(
@@ -167,7 +163,7 @@ class IfmaKey:
                 for side, table in zip(self._sides, self._tables, strict=True)
             ]
             part = memoryview(ciphertexts)[indices[0] * width : (indices[-1] + 1) * width]
-            data, opened = native_module().open(
+            data, opened = IFMA.module().open(
                 self._limbs, self._words, *self._exponents, *blinds, together, part, width
             )
             if 0 in opened:
@@ -183,7 +179,7 @@ class IfmaKey:
         count = len(ciphertexts) // width
         if count == 0:
             return []
-        parts = over_threads(work, range(count), threads=threads, unit=LANES)
+        parts = over_threads(work, range(count), threads=threads, unit=IFMA.lanes)
         if None in parts:
             return None
         return [plaintext for part in parts if part is not None for plaintext in part]

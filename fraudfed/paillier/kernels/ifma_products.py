@@ -4,15 +4,8 @@ from functools import lru_cache
 
 from gmpy2 import mpz
 
-from fraudfed.paillier.kernels.ifma import (
-    LANES,
-    LIMB_BITS,
-    limbs_of,
-    minus_inverse,
-    native_module,
-    why_unavailable,
-    words_of,
-)
+from fraudfed.paillier.kernels.compiled import words_of
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.keys import PublicKey
 
 _SIZES = (80, 120)
@@ -27,17 +20,21 @@ class IfmaProducts:
 
     def __init__(self, public_key: PublicKey, limbs: int) -> None:
         square = public_key.modulus_squared
-        radix = mpz(1) << (LIMB_BITS * limbs)
+        radix = mpz(1) << (IFMA.limb_bits * limbs)
         to_montgomery = radix * radix % square
         self._limbs = limbs
         self._width = public_key.ciphertext_bytes
         self._words = words_of(
-            [*limbs_of(square, limbs), *limbs_of(to_montgomery, limbs), minus_inverse(square)]
+            [
+                *IFMA.limbs_of(square, limbs),
+                *IFMA.limbs_of(to_montgomery, limbs),
+                IFMA.minus_inverse(square),
+            ]
         )
 
     def multiply(self, first: bytes, second: bytes) -> bytes:
         """Return the elementwise products modulo N^2 of two vectors of values below N^2."""
-        product: bytes = native_module().multiply(
+        product: bytes = IFMA.module().multiply(
             self._limbs, self._words, first, second, self._width
         )
         return product
@@ -45,9 +42,9 @@ class IfmaProducts:
     def common_multiple(self, values: bytes) -> mpz:
         """Return a number that shares with N what any of the values (below N^2) shares with it."""
         width = self._width + 1
-        data = native_module().unit_products(self._limbs, self._words, values, self._width)
+        data = IFMA.module().unit_products(self._limbs, self._words, values, self._width)
         product = mpz(1)
-        for start in range(0, LANES * width, width):
+        for start in range(0, IFMA.lanes * width, width):
             product *= mpz.from_bytes(data[start : start + width], "big")
         return product
 
@@ -55,8 +52,8 @@ class IfmaProducts:
 @lru_cache(maxsize=64)
 def products_for(public_key: PublicKey) -> IfmaProducts | None:
     """Return the compiled arithmetic for a key; None if there is none for its size or this CPU."""
-    if why_unavailable():
+    if IFMA.why_unavailable():
         return None
     bits = public_key.n_squared.bit_length() + _SPARE_BITS
-    limbs = next((n for n in _SIZES if n * LIMB_BITS >= bits), None)
+    limbs = next((n for n in _SIZES if n * IFMA.limb_bits >= bits), None)
     return None if limbs is None else IfmaProducts(public_key, limbs)

@@ -13,10 +13,10 @@ from typing import Protocol
 from gmpy2 import mpz
 
 from fraudfed.errors import ConfigurationError
-from fraudfed.paillier.kernels import adx, ifma
-from fraudfed.paillier.kernels.adx import AdxKernel
+from fraudfed.paillier.kernels.adx import ADX
+from fraudfed.paillier.kernels.compiled import CompiledKernel
 from fraudfed.paillier.kernels.gmp import GmpKernel
-from fraudfed.paillier.kernels.ifma import IfmaKernel
+from fraudfed.paillier.kernels.ifma import IFMA
 from fraudfed.paillier.kernels.residues import Residue
 
 
@@ -57,10 +57,9 @@ class Kernel(Protocol):
 def _kernels() -> dict[str, Kernel]:
     """Kernels of this installation and CPU, fastest first."""
     found: dict[str, Kernel] = {}
-    if not ifma.why_unavailable():
-        found["ifma"] = IfmaKernel()
-    if not adx.why_unavailable():
-        found["adx"] = AdxKernel()
+    for arithmetic in (IFMA, ADX):
+        if not arithmetic.why_unavailable():
+            found[arithmetic.name] = CompiledKernel(arithmetic)
     return found | {"gmp": GmpKernel()}
 
 
@@ -72,10 +71,10 @@ def kernel_names() -> tuple[str, ...]:
 def kernel_note() -> str:
     """Say which kernel runs here and why, in one line for an operator."""
     without = "sizes that it does not cover fall back to gmp"
-    reason = ifma.why_unavailable()
+    reason = IFMA.why_unavailable()
     if not reason:
         return f"ifma (AVX-512 IFMA; {without})"
-    slower = adx.why_unavailable()
+    slower = ADX.why_unavailable()
     if not slower:
         return f"adx (BMI2 and ADX; {without}; ifma does not run here: {reason})"
     others = f"ifma does not run here: {reason}"
@@ -96,7 +95,7 @@ def select_kernel(name: str | None = None) -> Kernel:
     if name is None:
         return next(iter(available.values()))
     if name not in available:
-        reasons = {"ifma": ifma.why_unavailable(), "adx": adx.why_unavailable()}
+        reasons = {one.name: one.why_unavailable() for one in (IFMA, ADX)}
         why = f" ({name}: {reasons[name]})" if reasons.get(name) else ""
         raise ConfigurationError(
             f"Paillier kernel is {name!r}, expected one of {', '.join(available)}{why}; "
