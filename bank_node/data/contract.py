@@ -47,7 +47,6 @@ from fraudfed.intake.windows import (
 from fraudfed.parameters import BoosterParams
 from fraudfed.reading.file import DataFile
 from fraudfed.reading.location import Location, open_data
-from fraudfed.reading.partitions import Partition
 from fraudfed.reading.problems import Problems
 from fraudfed.wire.messages import DataContract, RunSpec
 
@@ -417,24 +416,6 @@ def _open(path: Location, kind: str, mapping: Mapping | None) -> DataFile:
         source_names=mapping.source_names if kind == "table" else None,
         file_format=mapping.file,
     )
-
-
-def load_plain_part(part: Partition, contract: DataContract, shares: TableShares) -> Windows:
-    """Read, check and convert one partition of a plain table; it may have no rows.
-
-    Parameters
-    ----------
-    part : Partition
-    contract : DataContract
-    shares : TableShares
-
-    Raises
-    ------
-    DataError
-        Naming file, row, column, value and what was expected.
-    """
-    file = part.open()
-    return plain_windows(file, contract, shares, problems_of(file))[0]
 
 
 def _plain_table(file: DataFile, contract: DataContract, shares: TableShares) -> TrainingRows:

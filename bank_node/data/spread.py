@@ -9,12 +9,13 @@ import itertools
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 
-from bank_node.data.contract import TableShares, load_plain_part
+from bank_node.data.contract import TableShares, plain_windows, problems_of
 from bank_node.data.digest import JudgedDigest, RowsDigest, joined_digest
 from fraudfed.boosting.engine.choice import load_engine
 from fraudfed.boosting.model import Model
@@ -154,6 +155,10 @@ def spread_rows(
 
     reading = Reading(work, make)
     told = reading.facts()
+    problems = problems_of(file)
+    for each in told:
+        problems.note_readings(each.readings)
+    problems.raise_any()
     if not any(count.rows for each in told for count in each.counts.values()):
         raise DataError(
             f"{source}: {len(partitions)} partitions and no row in any of them, expected at least "
@@ -338,6 +343,8 @@ class Told:
     judged : Outcomes or None
         Of the rows that judge, or else of those that select.
     select_frauds : Outcomes or None
+    readings : dict of str to (str, str)
+        As ``Problems.readings``.
     """
 
     number: int
@@ -346,6 +353,7 @@ class Told:
     digests: "_Digests"
     judged: Outcomes | None
     select_frauds: Outcomes | None
+    readings: Mapping[str, tuple[str, str]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -380,9 +388,15 @@ def _joined(parts: Sequence[_Digests]) -> str:
 class HeldWindows:
     """A partition as a worker has read it."""
 
-    def __init__(self, number: int, windows: Windows) -> None:
+    def __init__(
+        self,
+        number: int,
+        windows: Windows,
+        readings: Mapping[str, tuple[str, str]] = MappingProxyType({}),
+    ) -> None:
         self.number = number
         self.windows = windows
+        self.readings = dict(readings)
 
     def __repr__(self) -> str:
         return f"<windows of part {self.number}>"
@@ -455,7 +469,10 @@ class Reading:
 def _read(number: int, source: bytes) -> HeldWindows | Answer:
     found: _Source = unpacked(source)
     try:
-        return HeldWindows(number, load_plain_part(found.partition, found.contract, found.shares))
+        file = found.partition.open()
+        problems = problems_of(file)
+        windows, _ = plain_windows(file, found.contract, found.shares, problems)
+        return HeldWindows(number, windows, problems.readings)
     except FraudFedError as error:
         return Answer(refusal=error, refused_by=number)
 
@@ -473,6 +490,7 @@ def _tell(held: HeldWindows | Answer) -> Answer:
         _Digests.of(windows),
         outcomes,
         None if select is None else select.outcomes.take(select.outcomes.labels == 1),
+        held.readings,
     )
     return Answer([told])
 

@@ -126,8 +126,7 @@ def _of_table(
         for number, part in enumerate(partitions_of(file, rows=max(1, rows)))
     )
     for made in _in_order(work, given):
-        for column, (how, where) in made.readings.items():
-            problems.note_reading(column, how, of=where)
+        problems.note_readings(made.readings)
         problems.raise_any()
         found = unpacked(made.content)
         n_rows += found.num_rows

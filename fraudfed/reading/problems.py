@@ -5,7 +5,7 @@ them. What reads a file adds its problems and continues; at the end there is eit
 error that holds all of them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -267,8 +267,13 @@ class Problems:
 
     @property
     def readings(self) -> dict[str, tuple[str, str]]:
-        """As what each column of numbers was read, and where first; for ``note_reading``."""
+        """As what each column of numbers was read, and where first; for ``note_readings``."""
         return dict(self._readings)
+
+    def note_readings(self, readings: Mapping[str, tuple[str, str]]) -> None:
+        """Note as what the columns of a part were read, as ``note_reading`` does."""
+        for column, (how, where) in readings.items():
+            self.note_reading(column, how, of=where)
 
     def absorb(self, piece: "Problems", *, names_file: bool = False, rows_before: int = 0) -> None:
         """Add what was found in some of the rows, as if all had been looked at together.
@@ -281,8 +286,7 @@ class Problems:
         rows_before : int
             Rows before those of the piece's file, where a cell does not say in which file it is.
         """
-        for column, (how, where) in piece.readings.items():
-            self.note_reading(column, how, of=where)
+        self.note_readings(piece.readings)
         for new in piece.all():
             cells = new.cells
             if names_file:

@@ -229,6 +229,15 @@ def test_a_bad_cell_is_named_with_its_file_and_no_worker_logs_it(
     assert "inf" not in logs.replace("INFO", "").lower().replace("info", "")
 
 
+def test_texts_are_read_alike_in_all_parts_or_refused(cluster: Any, tmp_path: Path) -> None:
+    rows = make_rows(600)
+    first, others = rows[:400], rows[400:]
+    truths = pd.concat([first.assign(hour="true"), others.assign(hour="2")], ignore_index=True)
+    folder = write_parts(tmp_path / "parts", truths)
+    with pytest.raises(DataError, match=r"column 'hour' holds numbers in .* and truth values in"):
+        spread_rows(cluster, open_data(folder), CONTRACT, SHARES)
+
+
 def test_partitions_without_any_row_are_refused(cluster: Any, tmp_path: Path) -> None:
     folder = write_parts(tmp_path / "parts", make_rows(10)[:0])
     with pytest.raises(DataError, match="no row in any of them"):
