@@ -8,7 +8,6 @@ import click
 from bank_node.commands.options import (
     Output,
     answers,
-    end_in_order_when_terminated,
     facts_table,
     memory_option,
     run_options,
@@ -20,7 +19,7 @@ from bank_node.commands.output import (
     CountedEntity,
     PooledStatistics,
 )
-from bank_node.consortium.connection import read_passphrase
+from bank_node.commands.taking_part import take_part_in
 from bank_node.state.directory import StateDirectory
 from bank_node.state.pinned_run import PinnedRun
 from fraudfed.console import examples, say, stdout_console
@@ -96,18 +95,10 @@ def statistics(
 
     Nothing is trained. A run that was stopped continues when the same command is started again.
     """
-    from bank_node.jobs.registry import JOBS
-    from bank_node.run.context import RunOptions
-    from bank_node.run.lifecycle import take_part
-    from bank_node.run.progress import RunProgress
-
-    end_in_order_when_terminated()
     state = StateDirectory(path)
-    passphrase = read_passphrase(passphrase_file)
-    with state.locked(), RunProgress(output.console, enabled=output.progress) as progress:
-        record = take_part(
-            state, RunOptions(**options), RunKind.STATISTICS, JOBS, progress, passphrase=passphrase
-        )
+    record = take_part_in(
+        RunKind.STATISTICS, state, output, passphrase_file=passphrase_file, options=options
+    )
     return pooled_statistics(state, state.current_run(record.run_id), record.members)
 
 

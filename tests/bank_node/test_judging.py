@@ -14,8 +14,8 @@ from federations.bank_process import ENVIRONMENT, Finished, finish
 from federations.bank_states import Banks
 from rich.console import Console
 
-from bank_node.commands.run import _verdict_text
-from bank_node.commands.verdict import bounded_text, show_verdict, verdict_facts
+from bank_node.commands.training.run import _verdict_text
+from bank_node.commands.training.verdict import bounded_text, show_verdict, verdict_facts
 from bank_node.data.contract import load_training_rows
 from bank_node.jobs.judging import NOTES, JudgedState, Judging, Verdict
 from bank_node.jobs.training import TrainingWork

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from bank_node.commands.run import _verdict_text
-from bank_node.commands.verdict import noised_text, show_verdict
+from bank_node.commands.training.run import _verdict_text
+from bank_node.commands.training.verdict import noised_text, show_verdict
 from bank_node.jobs.judging import Judging, Verdict
 from bank_node.run.progress import RunProgress
 from fraudfed.boosting.train import train

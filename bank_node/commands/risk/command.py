@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.engine import engine_options, opened
+from bank_node.commands.engine import engine_options
 from bank_node.commands.options import (
     Output,
     answers,
     data_option,
-    end_in_order_when_terminated,
     map_option,
     memory_option,
     passphrase_option,
@@ -26,6 +25,7 @@ from bank_node.commands.risk.output import (
     SketchFacts,
     UpdatedRisk,
 )
+from bank_node.commands.taking_part import take_part_in
 from bank_node.consortium.connection import read_passphrase
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import say, stdout_console
@@ -73,21 +73,15 @@ def update(
     A run that was stopped continues when the same command is started again.
     """
     from bank_node.data.risk_days import day_text
-    from bank_node.jobs.registry import JOBS
-    from bank_node.run.context import RunOptions
-    from bank_node.run.lifecycle import take_part
-    from bank_node.run.progress import RunProgress
 
-    end_in_order_when_terminated()
-    state = StateDirectory(path)
-    passphrase = read_passphrase(passphrase_file)
-    with (
-        opened(cluster) as client,
-        state.locked(),
-        RunProgress(output.console, enabled=output.progress) as progress,
-    ):
-        chosen = RunOptions(**options, cluster=client)
-        record = take_part(state, chosen, RunKind.RISK, JOBS, progress, passphrase=passphrase)
+    record = take_part_in(
+        RunKind.RISK,
+        StateDirectory(path),
+        output,
+        passphrase_file=passphrase_file,
+        options=options,
+        cluster=cluster,
+    )
     return UpdatedRisk(
         run_id=record.run_id,
         first_day=day_text(record.result.first_day),

@@ -27,7 +27,7 @@ from bank_node.commands.output import (
 )
 from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.taking_part import take_part_in
-from bank_node.commands.verdict import show_verdict
+from bank_node.commands.training.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
 from bank_node.http.retry import RetryPolicy

@@ -15,7 +15,7 @@ from bank_node.commands.options import (
 )
 from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
 from bank_node.commands.taking_part import take_part_in
-from bank_node.commands.verdict import show_verdict
+from bank_node.commands.training.verdict import show_verdict
 from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.wire.messages import RunKind

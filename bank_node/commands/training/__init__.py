@@ -1,0 +1,1 @@
+"""Commands of a run that trains: ``train``, ``search``, and what they say of its judgement."""
