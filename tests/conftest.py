@@ -7,12 +7,18 @@ the packages are others.
 """
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("without deadlines", deadline=None)
 settings.load_profile("without deadlines")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell starts what runs in the background so, and every program that a test starts would
+    # ignore an interrupt as well.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DRAWS = float(os.environ.get("FRAUDFED_TEST_DRAWS", "1"))
 

@@ -14,12 +14,10 @@ pytestmark = pytest.mark.e2e
 WAIT_SECONDS = 60.0
 #: Starts an aggregator, says so, and waits for what may come.
 PARENT = """
-import signal, sys, time
+import sys, time
 from pathlib import Path
 from fraudfed.lab.local_federation.processes import ProgramGroup
 
-# As a shell starts it; a parent that ignores the signal hands that on.
-signal.signal(signal.SIGINT, signal.default_int_handler)
 work, nested = Path(sys.argv[1]), ProgramGroup(logs=Path(sys.argv[1]) / "inner")
 with ProgramGroup(logs=work / "logs") as group, nested:
     program = group.start("served", ["aggregator", "serve", "--state", sys.argv[2], "--port", "0"])
