@@ -320,7 +320,7 @@ def test_a_file_that_another_program_cut_is_not_written_to(path) -> None:
 
 def test_what_a_crash_left_beside_the_file_is_removed(path) -> None:
     keep(Outbox(path), 0)
-    (path.parent / ".sealed.abc").write_bytes(b"half")
+    (path.parent / ".sealed.k3_x9ab2").write_bytes(b"half")
     (path.parent / ".other").write_bytes(b"not ours")
     Outbox(path)
     assert sorted(each.name for each in path.parent.iterdir()) == [".other", "sealed"]
