@@ -12,7 +12,7 @@ from fraudfed.payments.code_lists import allowed_text, allowed_values
 from fraudfed.payments.columns import COLUMNS, LABEL_COLUMNS, Column, ColumnKind
 from fraudfed.reading.problems import Problems
 
-#: Numbers of checks (``Problems.begin``), behind those of whoever has read the rows.
+#: Numbers of checks (``Problems.begin``), behind those of the module that has read the rows.
 CHECK_COLUMNS: Final = 2
 _CHECK_ROWS: Final = 3
 #: What is said of a column, in the order in which it is looked for.
