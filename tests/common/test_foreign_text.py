@@ -152,9 +152,10 @@ _PLACES = {
     # A table, on a console of fraudfed.console.
     ("bank_node/checking/report.py", "print"),
     *((f"bank_node/commands/{name}.py", "print") for name in ("keys", "members")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("run", "runs")),
+    ("bank_node/commands/runs.py", "print"),
     *((f"bank_node/commands/risk/{name}.py", "print") for name in ("command", "lookup")),
-    *((f"bank_node/commands/{name}.py", "print") for name in ("search", "statistics", "verdict")),
+    ("bank_node/commands/statistics.py", "print"),
+    *((f"bank_node/commands/training/{name}.py", "print") for name in ("run", "search", "verdict")),
     *((f"bank_node/commands/deciding/{name}.py", "print") for name in ("outcomes", "policy")),
     ("bank_node/commands/evaluate.py", "print"),
     ("bank_node/commands/privacy.py", "print"),
