@@ -6,7 +6,9 @@ an ``ErrorDocument`` on stdout. So stdout holds exactly one JSON document, which
 ends; logs and progress go to stderr.
 """
 
+import contextlib
 import functools
+import gc
 import importlib
 import json
 import logging
@@ -170,6 +172,18 @@ def _resolved(shape: Shape[T]) -> type[T]:
     return shape if isinstance(shape, type) else shape()
 
 
+@contextlib.contextmanager
+def _without_collections() -> Iterator[None]:
+    """Look for no garbage in a block: an import makes none, and a tenth of it would be looking."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 class CommandsOnDemand(MutableMapping[str, click.Command]):
     """The commands of a program, each imported when it is first asked for.
 
@@ -190,7 +204,8 @@ class CommandsOnDemand(MutableMapping[str, click.Command]):
         if not isinstance(place, str):
             return place
         module, _, attribute = place.partition(":")
-        command: click.Command = getattr(importlib.import_module(module), attribute)
+        with _without_collections():
+            command: click.Command = getattr(importlib.import_module(module), attribute)
         self._found[name] = command
         return command
 

@@ -1,5 +1,6 @@
 """A program imports the packages of the command that is started, and not those of the others."""
 
+import gc
 import subprocess
 import sys
 
@@ -22,6 +23,21 @@ def test_a_command_is_imported_when_it_is_asked_for() -> None:
     assert commands.get("unknown") is None
     with pytest.raises(ModuleNotFoundError, match="no_such_module"):
         commands["sum"]
+
+
+def test_garbage_is_collected_again_after_an_import() -> None:
+    commands = CommandsOnDemand({"absent": "no_such_module:sum", "demo": "data_gen.cli:cli"})
+    assert gc.isenabled()
+    assert commands["demo"]
+    with pytest.raises(ModuleNotFoundError):
+        commands["absent"]
+    assert gc.isenabled()
+
+
+def test_nothing_is_collected_during_an_import(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "looks_at_gc.py").write_text("import gc\nis_enabled = gc.isenabled()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert CommandsOnDemand({"look": "looks_at_gc:is_enabled"})["look"] is False
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
