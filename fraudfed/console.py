@@ -6,9 +6,7 @@ an ``ErrorDocument`` on stdout. So stdout holds exactly one JSON document, which
 ends; logs and progress go to stderr.
 """
 
-import contextlib
 import functools
-import gc
 import importlib
 import json
 import logging
@@ -23,6 +21,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue, TypeAdapter
 
 from fraudfed.errors import FraudFedError
 from fraudfed.foreign_text import visible, visible_json
+from fraudfed.machine.importing import without_collections
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -172,18 +171,6 @@ def _resolved(shape: Shape[T]) -> type[T]:
     return shape if isinstance(shape, type) else shape()
 
 
-@contextlib.contextmanager
-def _without_collections() -> Iterator[None]:
-    """Look for no garbage in a block: an import makes none, and a tenth of it would be looking."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 class CommandsOnDemand(MutableMapping[str, click.Command]):
     """The commands of a program, each imported when it is first asked for.
 
@@ -204,7 +191,7 @@ class CommandsOnDemand(MutableMapping[str, click.Command]):
         if not isinstance(place, str):
             return place
         module, _, attribute = place.partition(":")
-        with _without_collections():
+        with without_collections():
             command: click.Command = getattr(importlib.import_module(module), attribute)
         self._found[name] = command
         return command

@@ -6,7 +6,6 @@ which knows no protocol, from who took part in which step according to the aggre
 
 import json
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from federations.bank_process import Finished, finish
+from federations.bank_process import Finished, Process, finish
 from federations.bank_states import Banks
 from oracles import audited_stages as generation_stages
 from oracles.stages import Bank, Stage, simulate
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.e2e
 PARAMETERS = {"num_boost_round": 12, "max_depth": 3, "max_bin": 8, "eta": 0.4}
 
 
-def start_all(banks: Banks, files: list[Path], *which: int) -> "dict[int, subprocess.Popen[str]]":
+def start_all(banks: Banks, files: list[Path], *which: int) -> dict[int, Process]:
     places = which or range(len(banks.names))
     return {place: banks.train(banks.names[place], files[place]) for place in places}
 

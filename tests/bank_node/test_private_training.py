@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federations.bank_process import ENVIRONMENT, finish
+from federations.bank_process import ENVIRONMENT, Process, finish
 from federations.bank_states import Banks
 
 from bank_node.state.directory import StateDirectory
@@ -43,7 +43,7 @@ def private_banks(make_banks, n_banks: int = 3) -> Banks:
     return banks
 
 
-def killed_at(banks: Banks, place: int, data: Path, contribution: int) -> "subprocess.Popen[str]":
+def killed_at(banks: Banks, place: int, data: Path, contribution: int) -> subprocess.Popen[str]:
     """Start a bank that is killed where it would send its contribution of this number."""
     name = banks.names[place]
     command = [sys.executable, "-m", "tests.support.killed_bank_child", str(contribution)]
@@ -71,7 +71,7 @@ def models(banks: Banks, places: tuple[int, ...]) -> set[bytes]:
     return {(path / "model.json").read_bytes() for path in paths}
 
 
-def ended_well(running: "dict[int, subprocess.Popen[str]]") -> None:
+def ended_well(running: dict[int, Process]) -> None:
     ended = {place: finish(process, 240) for place, process in running.items()}
     assert {one.code for one in ended.values()} == {0}, [one.err for one in ended.values()]
 

@@ -1,12 +1,11 @@
 """Risk runs while banks are dropped, come late, or come when all is over."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from examples.risk import SPEC, expected_tables, payments, risk_run, wait_until_round
-from federations.bank_process import finish, start_bank
+from federations.bank_process import Process, finish, start_bank
 from federations.bank_states import Banks
 
 from bank_node.state.directory import TABLES_FILE, StateDirectory
@@ -39,9 +38,7 @@ def make_risk_banks(tmp_path: Path, aggregator, key_package: KeyPackage) -> Make
     return make
 
 
-def update(
-    banks: Banks, *places: int, options: tuple[str, ...] = ()
-) -> "dict[int, subprocess.Popen[str]]":
+def update(banks: Banks, *places: int, options: tuple[str, ...] = ()) -> dict[int, Process]:
     return {
         place: start_bank(
             *("--quiet", "risk", "update", "--state", banks.state(banks.names[place])),
@@ -51,7 +48,7 @@ def update(
     }
 
 
-def assert_ended_well(processes: "dict[int, subprocess.Popen[str]]") -> None:
+def assert_ended_well(processes: dict[int, Process]) -> None:
     ended = {place: finish(process) for place, process in processes.items()}
     assert {one.code for one in ended.values()} == {0}, [one.err for one in ended.values()]
 

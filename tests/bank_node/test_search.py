@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import pandas as pd
 import pytest
 from cohorts.exact import run_cohort
 from examples.search import CHANNELS, COMMON, CONTRACT, SPEC, rows_of, search_run
-from federations.bank_process import finish, start_bank
+from federations.bank_process import Process, finish, start_bank
 from federations.bank_states import Banks, serving
 
 from bank_node.data.contract import TableShares, load_training_rows
@@ -57,7 +56,7 @@ class Running:
     banks: Banks
     files: list[Path]
 
-    def start(self, bank: int) -> "subprocess.Popen[str]":
+    def start(self, bank: int) -> Process:
         return start_bank("--quiet", "--log-format", "json", "search", *self.where(bank))
 
     def where(self, bank: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from federations.bank_process import ENVIRONMENT, Finished, finish, start_bank
+from federations.bank_process import ENVIRONMENT, Finished, Process, finish, start_bank
 from federations.bank_states import Banks
 from oracles import audited_stages
 from oracles.stages import Bank, Stage, simulate
@@ -33,7 +33,7 @@ def files(tmp_path: Path, make_rows) -> list[Path]:
     return paths
 
 
-def start(banks: Banks, files: list[Path], *places: int) -> "dict[int, subprocess.Popen[str]]":
+def start(banks: Banks, files: list[Path], *places: int) -> dict[int, Process]:
     return {place: banks.train(banks.names[place], files[place]) for place in places}
 
 
@@ -56,7 +56,7 @@ def stages_of(banks: Banks, first: tuple[int, ...] | None = None) -> list[tuple[
     return [stage.banks for stage in audited_stages.stages_of(entries, banks.names, first)]
 
 
-def ended_well(running: "dict[int, subprocess.Popen[str]]") -> None:
+def ended_well(running: dict[int, Process]) -> None:
     ended = {place: finish(process) for place, process in running.items()}
     assert {one.code for one in ended.values()} == {0}, [one.err for one in ended.values()]
 

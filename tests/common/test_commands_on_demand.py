@@ -8,6 +8,7 @@ import click
 import pytest
 
 from fraudfed.console import CommandsOnDemand
+from fraudfed.wire.messages import RunKind
 
 PROGRAMS = ("aggregator", "bank_node", "data_gen", "fraudfed")
 
@@ -38,6 +39,20 @@ def test_nothing_is_collected_during_an_import(tmp_path, monkeypatch: pytest.Mon
     (tmp_path / "looks_at_gc.py").write_text("import gc\nis_enabled = gc.isenabled()\n")
     monkeypatch.syspath_prepend(tmp_path)
     assert CommandsOnDemand({"look": "looks_at_gc:is_enabled"})["look"] is False
+
+
+@pytest.mark.parametrize("kind", sorted(set(RunKind) - {RunKind.MONITOR}))
+def test_a_bank_takes_part_without_what_scoring_needs(kind: RunKind) -> None:
+    """Of all kinds of runs, monitoring alone scores."""
+    script = (
+        "import sys; from bank_node.jobs.registry import JOBS; from fraudfed.wire.messages import"
+        f" RunKind; JOBS[RunKind({kind.value!r})]; print('pandas' in sys.modules,"
+        " 'xgboost' in sys.modules)"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.split() == ["True", "False"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

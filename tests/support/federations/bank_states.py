@@ -1,7 +1,6 @@
 """A running aggregator as its operator sees it, and banks that are members of it."""
 
 import json
-import subprocess
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ from bank_node.http.transport import Caller
 from bank_node.state.audit_log import AuditLog
 from bank_node.state.directory import StateDirectory
 from federations.approval import open_approval
-from federations.bank_process import start_bank
+from federations.bank_process import BankProcess, start_bank
 from federations.rules import open_rules
 from federations.server_process import ServerProcess, run_command
 from fraudfed.consortium.ephemeral import EphemeralKey
@@ -244,7 +243,7 @@ class Banks:
     def state(self, name: str) -> Path:
         return self.root / name
 
-    def train(self, name: str, data: Path, *options: str) -> subprocess.Popen[str]:
+    def train(self, name: str, data: Path, *options: str) -> BankProcess:
         return start_bank(
             *("--quiet", "--log-format", "json", "train"),
             *("--state", self.state(name), "--data", data, "--run", self.run_id, *options),
