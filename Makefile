@@ -83,8 +83,8 @@ test-no-ext: $(STAMP)
 	rm -rf build/no-ext build/lib* build/temp* build/bdist*
 	CC=/bin/false $(BIN)/python $(PIP) install --no-deps --no-build-isolation --target build/no-ext .
 	cd build/no-ext && ! find . -name '*.so' | grep .
-	$(FEW_DRAWS) PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 --dist worksteal tests/paillier tests/secure_sum tests/boosting \
-		tests/privacy/test_sampler.py tests/privacy/test_noise.py
+	$(FEW_DRAWS) PYTHONPATH=build/no-ext $(BIN)/pytest -n 2 --dist worksteal $(COMPILED_TESTS) tests/secure_sum \
+		tests/privacy/test_noise.py $(addprefix tests/boosting/test_,parity.py train.py)
 
 test-roles:
 	PYTHON=$(PYTHON) .ci/roles
