@@ -127,7 +127,7 @@ def test_control_without_the_look_a_worker_that_joins_changes_the_model(
 ) -> None:
     def give(works: Work, what: str, function: Any, *arguments: Any) -> Any:
         works.n_given += 1
-        key = f"{what}-unchecked-{id(works)}-{works.n_given}"
+        key = f"{what}-unchecked-{works._name}-{works.n_given}"
         return works._client.submit(function, *arguments, key=key, pure=False)
 
     monkeypatch.setattr(Work, "give", give)
