@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.engine import engine_options
 from bank_node.commands.keys import held_key_epochs
 from bank_node.commands.members import roster_members, trust_facts
 from bank_node.commands.options import (
     Output,
     answers,
     facts_table,
-    memory_option,
     passphrase_option,
-    run_options,
     state_option,
 )
 from bank_node.commands.output import (
@@ -25,8 +22,7 @@ from bank_node.commands.output import (
     TrustFacts,
     UsedUp,
 )
-from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
-from bank_node.commands.taking_part import take_part_in
+from bank_node.commands.training.tracked import train_and_track, training_options
 from bank_node.commands.training.verdict import show_verdict
 from bank_node.consortium.connection import connect, read_passphrase
 from bank_node.consortium.members import own_fingerprint
@@ -41,7 +37,6 @@ from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.jobs.training import TrainingRecord
-    from fraudfed.dask_engine.options import ClusterOptions
 
 #: ``status`` is asked by people and by monitoring; neither waits long.
 _STATUS_PATIENCE_SECONDS = 2.0
@@ -79,38 +74,15 @@ def _show_record(record: "TrainingRecord") -> None:
         "bank-node --log-format json train --state bank-a --data payments.csv --map paysim",
     )
 )
-@state_option
-@run_options
-@memory_option
-@engine_options
-@tracking_options
+@training_options
 @answers(_training_record, _show_record)
 @click.pass_obj
-def train(
-    output: Output,
-    /,
-    path: Path,
-    passphrase_file: Path | None,
-    tracking_uri: str | None,
-    experiment: str,
-    cluster: "ClusterOptions | None",
-    **options: Any,
-) -> "TrainingRecord":
+def train(output: Output, /, **options: Any) -> "TrainingRecord":
     """Train the run's model together with the other banks.
 
     A training that was stopped continues when the same command is started again.
     """
-    tracking = checked_tracking(tracking_uri, experiment)
-    state = StateDirectory(path)
-    record: TrainingRecord = take_part_in(
-        RunKind.TRAINING,
-        state,
-        output,
-        passphrase_file=passphrase_file,
-        options=options,
-        cluster=cluster,
-    )
-    track_or_warn(state, record.run_id, tracking)
+    record: TrainingRecord = train_and_track(RunKind.TRAINING, output, **options)
     return record
 
 

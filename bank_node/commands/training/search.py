@@ -1,28 +1,20 @@
 """``bank-node search``: find the best of several sets of parameters with the other banks."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bank_node.commands.engine import engine_options
 from bank_node.commands.options import (
     Output,
     answers,
-    memory_option,
-    run_options,
-    state_option,
 )
-from bank_node.commands.serving.track import checked_tracking, track_or_warn, tracking_options
-from bank_node.commands.taking_part import take_part_in
+from bank_node.commands.training.tracked import train_and_track, training_options
 from bank_node.commands.training.verdict import show_verdict
-from bank_node.state.directory import StateDirectory
 from fraudfed.console import examples, say, stdout_console
 from fraudfed.wire.messages import RunKind
 
 if TYPE_CHECKING:
     from bank_node.jobs.search import SearchRecord
-    from fraudfed.dask_engine.options import ClusterOptions
 
 
 def _search_record() -> "type[SearchRecord]":
@@ -63,36 +55,13 @@ def _show_record(record: "SearchRecord") -> None:
         "bank-node --log-format json search --state bank-a --data payments.csv --map paysim",
     )
 )
-@state_option
-@run_options
-@memory_option
-@engine_options
-@tracking_options
+@training_options
 @answers(_search_record, _show_record)
 @click.pass_obj
-def search(
-    output: Output,
-    /,
-    path: Path,
-    passphrase_file: Path | None,
-    tracking_uri: str | None,
-    experiment: str,
-    cluster: "ClusterOptions | None",
-    **options: Any,
-) -> "SearchRecord":
+def search(output: Output, /, **options: Any) -> "SearchRecord":
     """Find the best of several sets of parameters, and its model, with the other banks.
 
     A search that was stopped continues when the same command is started again.
     """
-    tracking = checked_tracking(tracking_uri, experiment)
-    state = StateDirectory(path)
-    record: SearchRecord = take_part_in(
-        RunKind.SEARCH,
-        state,
-        output,
-        passphrase_file=passphrase_file,
-        options=options,
-        cluster=cluster,
-    )
-    track_or_warn(state, record.run_id, tracking)
+    record: SearchRecord = train_and_track(RunKind.SEARCH, output, **options)
     return record
