@@ -1,5 +1,8 @@
 """``check-data`` and risk counts on workers: those of one machine, whatever the parts."""
 
+import os
+import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from bank_node.jobs.risk.counting import count_payments
 from bank_node.run.context import RunOptions
 from data_gen.settings.config import WorldConfig
 from data_gen.world.making import generate
+from fraudfed.dask_engine.work import Work
 from fraudfed.errors import DataError
 from fraudfed.features import RECIPE, contract_features
 from fraudfed.features.mappings.mapping import load_mapping
@@ -86,6 +90,44 @@ def contract(payments: pd.DataFrame) -> DataContract:
     )
 
 
+class Given:
+    """Counts the pieces of work that are given out, and kills a worker at one of them."""
+
+    def __init__(self, client: Any) -> None:
+        self._client = client
+        self.count = 0
+        self.fatal: int | None = None
+
+    def note(self) -> None:
+        self.count += 1
+        if self.count == self.fatal:
+            self._client.wait_for_workers(2, timeout=60)
+            os.kill(min(self._client.run(os.getpid).values()), signal.SIGKILL)
+
+    def over_deaths(self, act: Callable[[], None]) -> None:
+        """Do something with all workers alive, and again with a death early and late."""
+        act()
+        every, self.count = self.count, 0
+        assert every >= 8
+        for share in (0.3, 0.8):
+            self.count, self.fatal = 0, round(every * share)
+            act()
+            assert self.count >= self.fatal
+
+
+@pytest.fixture
+def given_out(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Given:
+    given = Given(cluster)
+    give = Work.give
+
+    def noted(work: Work, *arguments: Any) -> Any:
+        given.note()
+        return give(work, *arguments)
+
+    monkeypatch.setattr(Work, "give", noted)
+    return given
+
+
 @pytest.mark.parametrize("n_parts", [1, 2, 7])
 def test_workers_report_what_one_machine_does_of_good_payments_and_bad(
     cluster: Any,
@@ -127,6 +169,20 @@ def test_workers_report_what_one_machine_does_of_good_payments_and_bad(
     assert "77777" not in str(cluster.get_worker_logs())
 
 
+def test_a_worker_that_dies_amid_a_check_changes_no_word(
+    cluster: Any,
+    given_out: Given,
+    payments: pd.DataFrame,
+    contract: DataContract,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(spread_payments, "_LEAST_BUCKET_ROWS", 100)
+    for number, start in enumerate(range(0, len(payments), 90)):
+        payments.iloc[start : start + 90].to_parquet(tmp_path / f"{number}.parquet", index=False)
+    given_out.over_deaths(lambda: same(cluster, tmp_path, contract))
+
+
 def test_workers_check_tables_csv_and_rows_that_a_mapping_numbers(
     cluster: Any, contract: DataContract, tmp_path: Path
 ) -> None:
@@ -154,7 +210,11 @@ def test_workers_check_tables_csv_and_rows_that_a_mapping_numbers(
 
 
 def test_workers_count_for_risk_tables_what_one_machine_does(
-    cluster: Any, payments: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: Any,
+    given_out: Given,
+    payments: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(spread_payments, "_LEAST_BUCKET_ROWS", 100)
     for number, start in enumerate(range(0, len(payments), 90)):
@@ -178,10 +238,15 @@ def test_workers_count_for_risk_tables_what_one_machine_does(
 
     facts, here, _ = entered(None)
     assert here.transactions.counts.size
-    told, there, _ = entered(cluster)
-    assert told == facts
-    for name in ("transactions", "frauds"):
-        np.testing.assert_equal(vars(getattr(there, name)), vars(getattr(here, name)))
+
+    def count() -> None:
+        told, there, _ = entered(cluster)
+        assert told == facts
+        for name in ("transactions", "frauds"):
+            np.testing.assert_equal(vars(getattr(there, name)), vars(getattr(here, name)))
+
+    # Also if one of them dies amid it.
+    given_out.over_deaths(count)
     noised = spec.model_copy(
         update={
             "min_customers": 1,
