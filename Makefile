@@ -32,7 +32,7 @@ PIP_INSTALL := $(PIP) install $(PIP_FLAGS)
 # Where make test has checked the laws already, and only the Python, the packages or the missing compiler are
 # others, a tenth of the examples of each drawn test shows whether they still hold (tests/conftest.py).
 FEW_DRAWS := FRAUDFED_TEST_DRAWS=0.1
-# Tests start thousands of programs: each would compile all of its modules anew, most of a second a start.
+# Tests start hundreds of programs: each would compile all of its modules anew, most of a second a start.
 unexport PYTHONDONTWRITEBYTECODE
 C_SOURCES := $(shell find fraudfed -name '*.[ch]')
 

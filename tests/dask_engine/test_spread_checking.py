@@ -132,6 +132,13 @@ def given_out(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> Given:
     return given
 
 
+def in_many_buckets(frame: pd.DataFrame, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write small files, of which each gives rows to several buckets."""
+    monkeypatch.setattr(spread_payments, "_LEAST_BUCKET_ROWS", 100)
+    for number, start in enumerate(range(0, len(frame), 90)):
+        frame.iloc[start : start + 90].to_parquet(folder / f"{number}.parquet", index=False)
+
+
 @pytest.mark.parametrize("n_parts", [1, 2, 7])
 def test_workers_report_what_one_machine_does_of_good_payments_and_bad(
     cluster: Any,
@@ -181,9 +188,7 @@ def test_a_worker_that_dies_amid_a_check_changes_no_word(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(spread_payments, "_LEAST_BUCKET_ROWS", 100)
-    for number, start in enumerate(range(0, len(payments), 90)):
-        payments.iloc[start : start + 90].to_parquet(tmp_path / f"{number}.parquet", index=False)
+    in_many_buckets(payments, tmp_path, monkeypatch)
     given_out.over_deaths(lambda: same(cluster, tmp_path, contract))
 
 
@@ -220,9 +225,7 @@ def test_workers_count_for_risk_tables_what_one_machine_does(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(spread_payments, "_LEAST_BUCKET_ROWS", 100)
-    for number, start in enumerate(range(0, len(payments), 90)):
-        payments.iloc[start : start + 90].to_parquet(tmp_path / f"{number}.parquet", index=False)
+    in_many_buckets(payments, tmp_path, monkeypatch)
     begin = int(payments["event_time"].min()) // DAY
     spec = RiskSpec(
         first_day=begin,
